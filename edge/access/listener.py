@@ -34,10 +34,11 @@ from edge.access.decider import Decider, Judgment
 from edge.audio.end_pointing import EndPointer, OpenUtterance
 from edge.recognition import Engine
 from edge.recognition.keyword_spotter import KeywordHit, KeywordSpotter
+from edge.recognition.scoring import NORMAL_FROM
 from edge.types import AudioBlock, Confidence, Profile, ProfileKind, ReasonCode, Utterance
 
-_MARGINS_S = (0.0, 0.06, 0.12)
-"""Added at both sides of a hit: its ends are only that exact."""
+_MARGINS_S = (0.06, 0.0, 0.12)
+"""Added at both sides of a hit, whose ends are only that exact. The first one mostly does."""
 _OVERLAP_S = 0.3
 """How far a phrase may reach into one that was answered: where they end is only that exact."""
 _MOST_AT_ONCE = 2
@@ -245,15 +246,20 @@ class Listener:
 
     def _decide(self, opened: OpenUtterance, hit: KeywordHit) -> Judgment | None:
         """Decide on a hit, alone; None unless it is the phrase."""
-        profile = self._candidates[hit.owner]
-        pieces = [opened.part(hit.start_s - more, hit.end_s + more) for more in _MARGINS_S]
         # The phrase first: it takes a fifth of the time, and mostly it is not the phrase.
-        phrases = [self._engine.embed_phrase(piece) for piece in pieces]
-        distances = [self._engine.phrase_distance(profile, phrase) for phrase in phrases]
-        nearest = min(range(len(pieces)), key=distances.__getitem__)
-        if not self._engine.is_phrase(distances[nearest], pieces[nearest].quality):
+        owner = self._candidates[hit.owner]
+        nearest = float("-inf")
+        for more in _MARGINS_S:
+            part = opened.part(hit.start_s - more, hit.end_s + more)
+            embedding = self._engine.embed_phrase(part)
+            margin = self._engine.phrase_margin([owner], embedding, part.quality)
+            if margin > nearest:
+                nearest, piece, phrase = margin, part, embedding
+            if margin >= NORMAL_FROM:
+                break
+        if nearest < 0.0:
             return None
-        judgment = self._decider.decide(pieces[nearest], self._candidates, phrases[nearest])
+        judgment = self._decider.decide(piece, self._candidates, phrase)
         if hit.start_s < self._locked_until_s:
             return replace(judgment, locked_out=True)
         return judgment
@@ -328,8 +334,7 @@ class Listener:
         if self._engine.refusal(utterance, ProfileKind.PHRASE) is not None:
             return None
         phrase = self._engine.embed_phrase(utterance)
-        distance = min(self._engine.phrase_distance(each, phrase) for each in self._eligible)
-        if not self._engine.is_phrase(distance, utterance.quality):
+        if self._engine.phrase_margin(self._eligible, phrase, utterance.quality) < 0.0:
             return None
         return self._decider.decide(utterance, self._profiles, phrase)
 

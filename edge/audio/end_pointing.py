@@ -219,7 +219,8 @@ class EndPointer:
         self.discarded = 0
         self._recent: deque[Frame] = deque()
         self._quiet_wanted = 0
-        self._last: OpenUtterance | None = None  # while the next one may be the rest of it
+        # The last utterance up to its last speech, while the next one may be the rest of it.
+        self._last: list[Frame] | None = None
         self.use(settings or EndPointSettings())
 
     def use(self, settings: EndPointSettings) -> None:
@@ -233,7 +234,7 @@ class EndPointer:
         self._post_frames = min(_frames(self.settings.post_roll_s), self._end_frames)
         self._joined_frames = _frames(self.settings.joined_silence_s)
         self._sequel_frames = _frames(LONGEST_SEQUEL_S)
-        kept = max(self._pre_frames, self._joined_frames - self._end_frames) + BACKLOG_FRAMES
+        kept = max(self._pre_frames, self._joined_frames) + BACKLOG_FRAMES
         self._recent = deque(self._recent, maxlen=kept)
 
     @property
@@ -284,7 +285,7 @@ class EndPointer:
                 self._recent.clear()
         else:
             self._begin(len(probabilities))
-        if self._last is not None and self._end_frames + len(self._recent) >= self._joined_frames:
+        if self._last is not None and len(self._recent) >= self._joined_frames:
             self._last = None
         return []
 
@@ -304,7 +305,7 @@ class EndPointer:
                 self.opened = OpenUtterance(recent[first:])
                 if self._last is not None:
                     # All that is recent came after it.
-                    self.opened.before = self._last.frames + recent[:first]
+                    self.opened.before = self._last + recent[:first]
                     self._last = None
                 self._recent.clear()
                 return
@@ -314,9 +315,11 @@ class EndPointer:
     ) -> Utterance | None:
         _revise(opened.frames, probabilities)
         opened.add(frame, len(probabilities))
-        most = self._max_frames - len(opened.before)
-        if len(opened.frames) > min(self._sequel_frames, most):
-            opened.before = []
+        if opened.before:
+            most = self._max_frames - len(opened.before)
+            since_speech = len(opened.frames) - opened.speech.index(True)
+            if since_speech > self._sequel_frames or len(opened.frames) > most:
+                opened.before = []
         if opened.quiet_frames >= self._end_frames:
             return self._close()
         if len(opened.frames) >= self._max_frames:
@@ -331,10 +334,13 @@ class EndPointer:
         opened, self.opened = self.opened, None
         if opened is None:
             return None
+        # The silence after it is also that before the next one.
+        after = max(0, opened.last_speech + 1)
+        self._recent.extend(opened.frames[after:])
         short = sum(opened.speech) < self._min_frames
         if self._joined_frames > self._end_frames and not opened.truncated:
             # A cough between two halves of a phrase does not part them.
-            self._last = OpenUtterance(opened.before + opened.frames) if short else opened
+            self._last = (opened.before if short else []) + opened.frames[:after]
         if short:
             return None
         return replace(opened.whole(self._post_frames), joined=opened.joined(self._post_frames))

@@ -427,13 +427,16 @@ class Engine(Analyzer):
             for profile, own in zip(profiles, np.split(distances, bounds))
         ]
 
-    def phrase_distance(self, profile: Profile, phrase: PhraseEmbedding) -> float:
-        """DTW distance of a phrase from the nearest enrolled utterance of a profile."""
-        return min(example_distances(_examples(profile), phrase.frames))
+    def phrase_margin(
+        self, profiles: Sequence[Profile], phrase: PhraseEmbedding, quality: Quality
+    ) -> float:
+        """How clearly what was said is the nearest of some phrases; below 0 it is none of them.
 
-    def is_phrase(self, distance: float, quality: Quality) -> bool:
-        """Whether a distance from an enrolled phrase, in that noise and echo, is the phrase."""
-        return self._phrase_ratio(distance, quality) >= self.scorer.phrase_threshold()
+        It is what the log-likelihood ratio is above its threshold.
+        """
+        examples = list(itertools.chain.from_iterable(map(_examples, profiles)))
+        distance = min(example_distances(examples, phrase.frames))
+        return self._phrase_ratio(distance, quality) - self.scorer.phrase_threshold()
 
     def _phrase_ratio(self, distance: float, quality: Quality) -> float:
         return float(self.scorer.phrase.ratio(distance, quality.snr_db, quality.reverberation_s))

@@ -34,12 +34,13 @@ _HOP_S = STEP_S / _HOPS
 TRIMMED = 7
 """Vectors of 40 ms left out at the beginning of an enrolled utterance: they see the silence before
 it, and in running speech there is none."""
-TRIMMED_AT_END = 11
+TRIMMED_AT_END = 13
 """Vectors left out at its end, more of them: a hit need not wait for what follows the phrase."""
 _FEWEST = 8
 """Vectors that are left."""
-NEAR = 0.19
-"""Mean cost along the path up to which there is a hit; of the same phrase it is half that."""
+NEAR = 0.22
+"""Mean cost along the path up to which there is a hit; of the same phrase it is half that, and more
+where it is said very softly amid other speech."""
 SETTLED_STEPS = 1
 """Steps without anything better after which a hit is reported; a better one later is another."""
 SAME_START_S = 0.12

@@ -418,9 +418,9 @@ def test_while_an_utterance_may_go_on_that_is_known() -> None:
     assert not room.pointer.may_go_on
 
 
-@pytest.mark.parametrize(("after", "joined"), [(100, True), (101, False)])
+@pytest.mark.parametrize(("after", "joined"), [(106, True), (107, False)])
 def test_long_speech_after_a_pause_is_no_second_half(after: int, joined: bool) -> None:
-    """Four seconds, 125 frames, with 6 frames before it and 19 after it."""
+    """Four seconds, 125 frames, with 19 frames of silence after it."""
     room = Room(joined_silence_s=1.2)
     room.hear(0.9, times=20)
     room.hear(0.0, times=25)
@@ -447,6 +447,26 @@ def test_a_cough_between_two_halves_does_not_part_them() -> None:
     both = room.done[1].joined
     assert both is not None
     assert len(both.pauses) == 2
+
+
+@pytest.mark.parametrize("spoken", [20, 3])
+@pytest.mark.parametrize("joined_silence_s", [0.0, 1.2])
+def test_the_silence_that_ended_an_utterance_is_that_before_the_next_one(
+    joined_silence_s: float, spoken: int
+) -> None:
+    """A phrase right after other speech, or a cough, is found by what precedes it too."""
+    room = Room(joined_silence_s=joined_silence_s)
+    room.hear(0.0, times=30)
+    room.hear(0.9, times=spoken)
+    room.hear(0.0, times=21)
+    room.hear(0.9)
+    assert room.pointer.opened is not None
+    assert room.pointer.opened.start_s == pytest.approx((30 + spoken + 21 - 17) * FRAME_S)
+    before = [round(frame.block.start_s / FRAME_S) for frame in room.pointer.opened.before]
+    assert before == (list(range(13, 30 + spoken + 21 - 17)) if joined_silence_s else [])
+    room.hear(0.9, times=19)
+    room.hear(0.0, times=19)
+    assert room.done[-1].lead_s == pytest.approx(17 * FRAME_S)
 
 
 @pytest.mark.parametrize("joined_silence_s", [0.0, 0.6])

@@ -187,25 +187,24 @@ def test_of_several_examples_the_nearest_counts(engine: Engine) -> None:
     assert [match.distance for match in matches] == pytest.approx([0.1, 0.5, 0.0, 0.06], abs=1e-4)
     assert matches[1].score == pytest.approx(8 - 18 * 0.5 + 1.0, abs=1e-3)  # 10 dB of noise
     heard = recognizer.embed_phrase(said())
-    for person, distance in zip(people, (0.1, 0.5, 0.0, 0.06)):
-        assert recognizer.phrase_distance(person, heard) == pytest.approx(distance, abs=1e-4)
+    for count in range(1, 5):
+        margin = recognizer.phrase_margin(people[:count], heard, analysis.quality)
+        nearest = max(match.margin for match in matches[:count])
+        assert margin == pytest.approx(nearest, abs=1e-3)
     with pytest.raises(ValueError, match="without its phrase"):
         recognizer.match_phrases(people, recognizer.analyze(said(), with_phrase=False))
     with pytest.raises(ValueError, match="Edsger has no phrase"):
         recognizer.match_phrases([known(engine, name="Edsger", phrases=(None,))], analysis)
 
 
-def test_what_counts_as_the_phrase(engine: Engine) -> None:
-    recognizer = hearing(engine)
+def test_what_counts_as_the_phrase_in_noise_and_echo(engine: Engine) -> None:
+    recognizer = hearing(engine, phrase=phrase_at(0.4))
+    heard = recognizer.embed_phrase(said())
     quiet = said().quality
-    assert recognizer.is_phrase(0.361, quiet)
-    assert not recognizer.is_phrase(0.3612, quiet)
     noisy = replace(quiet, snr_db=15.0)
-    assert recognizer.is_phrase(0.416, noisy)
-    assert not recognizer.is_phrase(0.417, noisy)
     ringing = replace(noisy, reverberation_s=0.5)
-    assert recognizer.is_phrase(0.527, ringing)
-    assert not recognizer.is_phrase(0.528, ringing)
+    margins = [recognizer.phrase_margin([known(engine)], heard, q) for q in (quiet, noisy, ringing)]
+    assert margins == pytest.approx([-0.7, 0.3, 2.3], abs=1e-3)
 
 
 def test_identifies_one_of_a_group_or_nobody(engine: Engine) -> None:
@@ -502,9 +501,9 @@ def test_a_limit_itself_is_good_enough(engine: Engine) -> None:
     scorer = replace(recognizer.scorer, phrase=phrase, rate=0.1)
     recognizer = Engine(recognizer.models, scorer=scorer)
     begun = known(engine, voice_at(1.0), required=9)
-    assert recognizer.phrase_distance(begun, recognizer.embed_phrase(said())) == 0.5
     assert recognizer.enroll(begun, said()).net_speech_s == 1.5
-    assert recognizer.is_phrase(0.5, said().quality)
+    heard = recognizer.embed_phrase(said())
+    assert recognizer.phrase_margin([begun], heard, said().quality) == 0.0
 
 
 def test_what_was_learned_is_the_same_recording_too(engine: Engine) -> None:

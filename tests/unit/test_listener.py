@@ -112,7 +112,7 @@ def test_a_lone_phrase_is_answered_before_the_end_pointer_is_sure(
     assert decision.phrase == f"what {name} says"
     assert decision.confidence is Confidence.HIGH
     assert heard.at_s < closings(samples)[0]
-    assert heard.at_s - (1.0 + length_s(f"{name}_right_phrase")) < 0.55
+    assert heard.at_s - (1.0 + length_s(f"{name}_right_phrase")) < 0.3
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ class Stage:
     """
 
     verdicts: dict[float, tuple[Confidence, float] | None] = field(default_factory=dict)
-    distances: dict[float, float] = field(default_factory=dict)
+    margins: dict[float, float] = field(default_factory=dict)
     decided: list[tuple[float, float]] = field(default_factory=list)
     compared: list[tuple[str, float]] = field(default_factory=list)
     # The end-pointer's.
@@ -133,13 +133,13 @@ class Stage:
     def embed_phrase(self, piece: Utterance) -> Any:
         return piece
 
-    def phrase_distance(self, profile: Profile, phrase: Utterance) -> float:
-        self.compared.append((profile.name, phrase.start_s))
-        return self.distances.get(phrase.start_s, phrase.start_s)
-
-    def is_phrase(self, distance: float, quality: Quality) -> bool:
+    def phrase_margin(
+        self, profiles: Sequence[Profile], phrase: Utterance, quality: Quality
+    ) -> float:
         assert quality == QUALITY
-        return any(self.distances.get(start_s, start_s) == distance for start_s in self.verdicts)
+        self.compared += [(profile.name, phrase.start_s) for profile in profiles]
+        start_s = phrase.start_s
+        return self.margins.get(start_s, 1.0 if start_s in self.verdicts else -1.0)
 
     def decide(self, said: Utterance, profiles: Any, phrase: Any = None) -> Judgment:
         assert phrase in (None, said)
@@ -222,21 +222,23 @@ HIGH, LOW = (Confidence.HIGH, 9.0), (Confidence.LOW, 1.0)
 
 
 @pytest.mark.parametrize(
-    ("distances", "decided"),
+    ("margins", "decided", "compared"),
     [
-        ({2.0: 0.1, 1.94: 0.2, 1.88: 0.3}, (2.0, 3.0)),
-        ({2.0: 0.3, 1.94: 0.1, 1.88: 0.2}, (1.94, 3.06)),
-        ({2.0: 0.3, 1.94: 0.2, 1.88: 0.1}, (1.88, 3.12)),
+        ({1.94: 0.1, 2.0: 0.3, 1.88: 0.2}, (2.0, 3.0), 3),
+        ({1.94: 0.0, 2.0: -0.1, 1.88: -0.2}, (1.94, 3.06), 3),
+        ({1.94: -0.3, 2.0: -0.2, 1.88: 1.0}, (1.88, 3.12), 3),
+        ({1.94: 0.1, 2.0: 1.1, 1.88: 2.0}, (2.0, 3.0), 2),
+        ({1.94: 1.1, 2.0: 1.2, 1.88: 2.0}, (1.94, 3.06), 1),
     ],
 )
-def test_of_a_hit_the_nearest_of_three_pieces_is_decided_on(
-    door: Door, distances: dict[float, float], decided: tuple[float, float]
+def test_of_a_hit_the_nearest_of_three_pieces_or_the_first_clear_one_is_decided_on(
+    door: Door, margins: dict[float, float], decided: tuple[float, float], compared: int
 ) -> None:
-    """Its ends are only that exact."""
-    door.stage.distances = distances
+    """Its ends are only that exact; a margin of log 3 is clear."""
+    door.stage.margins = margins
     door.stage.verdicts = {decided[0]: HIGH}
     assert door.step(hit(2.0, 3.0, owner=1)) == [(decided[0], True)]
-    assert door.stage.compared == [("bob", 2.0), ("bob", 1.94), ("bob", 1.88)]
+    assert door.stage.compared == [("bob", start_s) for start_s in (1.94, 2.0, 1.88)][:compared]
     assert door.stage.decided == [decided]
 
 

@@ -46,7 +46,7 @@ class Spelled(PhraseEmbedder):
 
 def saying(text: str) -> FloatArray:
     """An enrolled utterance of which just these letters are compared, 80 ms apart."""
-    return spelled("?" * 7 + "".join(letter + "?" for letter in text) + "?" * 11)
+    return spelled("?" * 7 + "".join(letter + "?" for letter in text) + "?" * 13)
 
 
 def found_in(text: str, *owners: Sequence[str]) -> list[KeywordHit]:
@@ -61,9 +61,9 @@ def found_in(text: str, *owners: Sequence[str]) -> list[KeywordHit]:
 def hit(owner: int, first: int, last: int, cost: float = 0.0) -> KeywordHit:
     """The hit of `saying` that lies on these vectors of the stream."""
     # Speech begins 0.131 s before the first vector's center (0.391 s in its window, and 7 x 40 ms
-    # are left out, of 0.54 s of context), and ends 0.331 s after the last one's, behind which
-    # 12 x 40 ms are left out.
-    return KeywordHit(owner, *times(0.08 * first - 0.131, 0.08 * last + 0.331, cost))
+    # are left out, of 0.54 s of context), and ends 0.411 s after the last one's, behind which
+    # 14 x 40 ms are left out.
+    return KeywordHit(owner, *times(0.08 * first - 0.131, 0.08 * last + 0.411, cost))
 
 
 def times(*values: float) -> list[Any]:
@@ -105,7 +105,7 @@ def test_hits_by_hand(said: str, heard: str, expected: list[KeywordHit]) -> None
 @pytest.mark.parametrize(
     ("said", "heard"),
     [
-        pytest.param("abcdefghij", "abcXXfghij", id="two off"),
+        pytest.param("abcdefghij", "abcXXXghij", id="three off"),
         pytest.param("abbbcccdddeeefff", "abcdef", id="thrice as fast"),
         pytest.param("abcdef", "abbbcccdddeeefff", id="a third as fast"),
         pytest.param("abcdefghij", "abcdefg", id="unfinished"),
@@ -117,11 +117,11 @@ def test_what_is_no_hit(said: str, heard: str) -> None:
     assert found_in(heard, [said]) == []
 
 
-@pytest.mark.parametrize(("similarity", "hits"), [(0.82, 1), (0.8, 0)])
+@pytest.mark.parametrize(("similarity", "hits"), [(0.79, 1), (0.77, 0)])
 def test_how_near_it_must_be(similarity: float, hits: int) -> None:
     stream = similarity * spelled("a?b?c?d?e?f?g?h?") + math.sqrt(1 - similarity**2) * spelled("!")
     found = KeywordSpotter(Spelled(), [[saying("abcdefgh")]]).search(2 * stream)
-    assert [each.cost for each in found] == times(0.18)[:hits]
+    assert [each.cost for each in found] == times(0.21)[:hits]
 
 
 @pytest.mark.parametrize(
@@ -137,15 +137,17 @@ def test_how_near_it_must_be(similarity: float, hits: int) -> None:
         (23, "hjln", 0.131, 0.211),
         (25, "hjln", 0.131, 0.291),
         (26, "hjln", 0.131, 0.331),
-        (27, "hjlnp", 0.131, 0.291),
-        (28, "hjlnp", 0.131, 0.331),
-        (30, "hjlnpr", 0.131, 0.331),
+        (27, "hjln", 0.131, 0.371),
+        (28, "hjln", 0.131, 0.411),
+        (29, "hjlnp", 0.131, 0.371),
+        (30, "hjlnp", 0.131, 0.411),
+        (32, "hjlnpr", 0.131, 0.411),
     ],
 )
 def test_the_silence_around_an_enrolled_utterance_is_left_out(
     rows: int, compared: str, before_s: float, after_s: float
 ) -> None:
-    spotter = KeywordSpotter(Spelled(), [[spelled("abcdefghijklmnopqrstuvwxyz0123"[:rows])]])
+    spotter = KeywordSpotter(Spelled(), [[spelled("abcdefghijklmnopqrstuvwxyz012345"[:rows])]])
 
     def hits(letters: str) -> list[KeywordHit]:
         return spotter.search(spelled("".join(f"{letter}?" for letter in f"?{letters}?")))
@@ -188,14 +190,14 @@ def test_agrees_with_a_plain_implementation_however_many_people_there_are(seed: 
     said = [each[np.sort(rng.integers(0, len(each), len(each)))] for each in examples]
     noise = 0.03 * rng.standard_normal((sum(map(len, said)), 128))
     stream = unit((np.concatenate(said) + noise).astype(np.float32))
-    padding = ((7, 11), (0, 0))
+    padding = ((7, 13), (0, 0))
     enrolled = [np.pad(np.repeat(each, 2, axis=0), padding).astype(np.float32) for each in examples]
     spotter = KeywordSpotter(Spelled(), [[each] for each in enrolled])
     found = spotter.search(np.repeat(stream, 2, axis=0))
     for owner, example in enumerate(examples):
         cost, first, last = plainly_nearest(example, stream)
         own = [each for each in found if each.owner == owner]
-        assert bool(own) == (cost < 0.19)
+        assert bool(own) == (cost < 0.22)
         if own:
             nearest = min(own, key=lambda each: each.cost)
             assert nearest == hit(owner, first, last, cost)
@@ -242,7 +244,7 @@ def test_a_hit_is_given_a_step_after_its_end() -> None:
     assert len(embedder.heard) == 7
     assert spotter.position_s == pytest.approx(50.0 + (complete - 1) / 16_000)
     assert spotter.feed(sound[complete - 1 : complete]) == [
-        KeywordHit(0, *times(50.391 + 0.08 - 0.131, 50.391 + 0.48 + 0.331, 0.0))
+        KeywordHit(0, *times(50.391 + 0.08 - 0.131, 50.391 + 0.48 + 0.411, 0.0))
     ]
     assert spotter.finish() == []
     assert len(embedder.heard) == 8
@@ -258,13 +260,13 @@ def test_places_are_as_exact_after_years_of_listening() -> None:
     spotter.reset(years)
     (found,) = spotter.feed(quiet(1.8))
     assert found.start_s - years == pytest.approx(0.391 + 0.08 - 0.131, abs=1e-4)
-    assert found.end_s - years == pytest.approx(0.391 + 0.48 + 0.331, abs=1e-4)
+    assert found.end_s - years == pytest.approx(0.391 + 0.48 + 0.411, abs=1e-4)
 
 
 def test_what_is_not_settled_is_given_at_the_end() -> None:
     spotter = KeywordSpotter(Spelled("zabcdef"), [[saying("abcdef")]])
     assert spotter.feed(np.zeros(12_512 + 6 * 1_280, np.float32)) == []
-    assert spotter.finish() == [KeywordHit(0, *times(0.34, 0.391 + 0.48 + 0.331, 0.0))]
+    assert spotter.finish() == [KeywordHit(0, *times(0.34, 0.391 + 0.48 + 0.411, 0.0))]
     assert spotter.finish() == []
 
 

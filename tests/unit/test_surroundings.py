@@ -153,8 +153,9 @@ def test_the_variants_bring_a_noisy_saying_nearer(engine: Engine, ada: Profile) 
     nearest = min(dtw_distances(variants, analysis.phrase_embedding)) + 0.06
     assert with_variants.distance == pytest.approx(nearest)
     phrase = engine.embed_phrase(noisy)
-    assert engine.phrase_distance(ada, phrase) == pytest.approx(nearest)
-    assert engine.phrase_distance(plain, phrase) == pytest.approx(without.distance)
+    for profile, match in ((ada, with_variants), (plain, without)):
+        margin = engine.phrase_margin([profile], phrase, noisy.quality)
+        assert margin == pytest.approx(match.margin)
 
 
 def test_another_phrase_stays_another_one(engine: Engine, ada: Profile) -> None:
