@@ -35,7 +35,8 @@ PHRASE = "phrase"
 
 GAP = "gap"
 ABUTTING = "abutting"
-_GAPS_S = {GAP: (0.3, 1.5), ABUTTING: (0.06, 0.12)}
+ALONE = "alone"
+_GAPS_S = {GAP: (0.3, 1.5), ABUTTING: (0.06, 0.12), ALONE: (1.5, 2.5)}
 
 ROOM_TONE_DBFS = -70.0
 """Level of the room tone under the whole stream, dB relative to full scale."""
@@ -62,7 +63,7 @@ class Splice:
         path: the recording.
         gain_db: gain over the recording; less if it would clip.
         joint: `gap` for 0.3 to 1.5 s of room tone on either side; `abutting` for 60 to 120 ms, as
-            within running speech.
+            within running speech; `alone` for 1.5 to 2.5 s, so that it is an utterance by itself.
     """
 
     person: str
@@ -82,7 +83,7 @@ class Event:
         speech_end_s: where its speech ends, seconds.
         level_db: level of its speech as it is in the stream, dB relative to full scale.
         person: who said the phrase; empty for foreign speech.
-        joint: `gap` or `abutting`, of a phrase.
+        joint: `gap`, `abutting` or `alone`, of a phrase.
     """
 
     kind: str
@@ -140,7 +141,8 @@ class Stream(Source):
             )
         for splice in splices:
             if splice.joint not in _GAPS_S:
-                raise InputError(f"{splice.path}: joint is {GAP} or {ABUTTING}: {splice.joint!r}")
+                known = " or ".join(_GAPS_S)
+                raise InputError(f"{splice.path}: joint is {known}: {splice.joint!r}")
         generator = np.random.default_rng(seed)
         # One joint from each of equally large shares of the joints.
         shares = np.linspace(0, len(background) - 1, len(splices) + 1).astype(int)

@@ -74,7 +74,7 @@ def _loud_part(samples: FloatArray) -> tuple[int, int]:
     return int(loud[0]) * step, int(loud[-1] + 1) * step
 
 
-@pytest.mark.parametrize("joint", ["gap", "abutting"])
+@pytest.mark.parametrize("joint", ["gap", "abutting", "alone"])
 def test_phrase_is_where_the_event_says(joint: str) -> None:
     stream = Stream.compose(BACKGROUND[:3], [Splice("Robin", PHRASE, 0.0, joint)], seed=1)
     samples = _listen(stream)
@@ -90,7 +90,9 @@ def test_phrase_is_where_the_event_says(joint: str) -> None:
     assert ends / SAMPLE_RATE == pytest.approx(event.speech_end_s, abs=0.03)
 
 
-@pytest.mark.parametrize(("joint", "low", "high"), [("gap", 0.3, 1.5), ("abutting", 0.06, 0.12)])
+@pytest.mark.parametrize(
+    ("joint", "low", "high"), [("gap", 0.3, 1.5), ("abutting", 0.06, 0.12), ("alone", 1.5, 2.5)]
+)
 def test_gaps_around_a_phrase(joint: str, low: float, high: float) -> None:
     splices = [Splice("Robin", PHRASE, 0.0, joint)] * 3
     stream = Stream.compose(BACKGROUND[:4], splices, seed=2)
@@ -103,7 +105,7 @@ def test_gaps_around_a_phrase(joint: str, low: float, high: float) -> None:
     assert len(set(np.round(gaps, 3))) > 3
 
 
-def test_gap_is_room_tone_and_abutting_speech_is_one_utterance_to_the_product() -> None:
+def test_gap_is_room_tone_abutting_speech_one_utterance_and_a_lone_phrase_its_own() -> None:
     def utterances(joint: str) -> tuple[int, Stream, FloatArray]:
         stream = Stream.compose(BACKGROUND[:2], [Splice("Robin", PHRASE, 0.0, joint)], seed=5)
         pointer = EndPointer()
@@ -121,6 +123,8 @@ def test_gap_is_room_tone_and_abutting_speech_is_one_utterance_to_the_product() 
     assert 10 * np.log10(np.mean(tone**2)) == pytest.approx(-70.0, abs=3.0)
     together, _, _ = utterances("abutting")
     assert together == 1
+    alone, _, _ = utterances("alone")
+    assert alone == 3
 
 
 def test_gain_is_what_the_level_says_and_never_clips() -> None:
@@ -177,5 +181,5 @@ def test_recording_without_speech_is_left_out_and_named(tmp_path: Path) -> None:
 def test_more_phrases_than_joints_are_refused() -> None:
     with pytest.raises(InputError, match="2 phrases need 3 recordings of background"):
         Stream.compose(BACKGROUND[:2], [Splice("Robin", PHRASE)] * 2, seed=0)
-    with pytest.raises(InputError, match="joint is gap or abutting: 'glued'"):
+    with pytest.raises(InputError, match="joint is gap or abutting or alone: 'glued'"):
         Stream.compose(BACKGROUND, [Splice("Robin", PHRASE, 0.0, "glued")], seed=0)

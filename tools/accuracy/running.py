@@ -26,7 +26,7 @@ from tools.accuracy.hearing import Hearing, Sound
 from tools.accuracy.surroundings import Surroundings, changed
 from tools.acoustics.words import recorded
 from tools.end_to_end import enroll
-from tools.running_speech import ABUTTING, GAP, PHRASE, Event, Splice, Stream
+from tools.running_speech import ABUTTING, ALONE, GAP, PHRASE, Event, Splice, Stream
 
 PEOPLE = 4
 ENROLLED = 3
@@ -34,6 +34,8 @@ SPLICES = 100
 AT_A_TIME = 150
 """Recordings of background that one service hears."""
 GAINS_DB = (-6.0, 0.0, 6.0, 12.0)
+JOINTS = (GAP, ABUTTING, ALONE)
+DELAYS = "seconds from the end of the phrase to the decision"
 _SOONEST_S = -0.6
 _LATEST_S = 2.5
 """Range of seconds after the end of a phrase in which a grant counts for that phrase."""
@@ -188,7 +190,7 @@ def measure(
             said[n % len(said)].speaker,
             said[n % len(said)].path,
             GAINS_DB[n // len(said) % len(GAINS_DB)],
-            (GAP, ABUTTING)[n % 2],
+            JOINTS[n % len(JOINTS)],
         )
         for n in range(count)
     )
@@ -222,8 +224,8 @@ def _choose(items: Sequence[CorpusFile]) -> tuple[list[list[CorpusFile]], list[C
 
 
 def _misses(grants: Sequence[Grant], events: Sequence[Event]) -> dict[str, Any]:
-    delays: dict[str, list[float]] = {GAP: [], ABUTTING: []}
-    missed = {GAP: 0, ABUTTING: 0}
+    delays: dict[str, list[float]] = {joint: [] for joint in JOINTS}
+    missed = dict.fromkeys(JOINTS, 0)
     left = list(grants)
     for event in events:
         own = [
@@ -237,16 +239,17 @@ def _misses(grants: Sequence[Grant], events: Sequence[Event]) -> dict[str, Any]:
             continue
         left.remove(own[0])
         delays[event.joint].append(own[0].at_s - event.speech_end_s + own[0].decide_ms / 1e3)
-    found = delays[GAP] + delays[ABUTTING]
     return {
         "phrases": len(events),
         "missed": sum(missed.values()),
         "missed_by_joint": missed,
         "other grants": len(left),
-        "seconds from the end of the phrase to the decision": {
-            name: round(float(np.quantile(found, share)), 2)
-            for name, share in (("median", 0.5), ("nine in ten", 0.9), ("longest", 1.0))
-        }
-        if found
-        else {},
+        DELAYS: {
+            joint: {
+                name: round(float(np.quantile(found, share)), 2)
+                for name, share in (("median", 0.5), ("nine in ten", 0.9), ("longest", 1.0))
+            }
+            for joint, found in delays.items()
+            if found
+        },
     }

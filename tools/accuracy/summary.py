@@ -8,6 +8,9 @@ from typing import Any
 
 from rich.table import Table
 
+from tools.accuracy.running import DELAYS
+from tools.running_speech import ABUTTING, ALONE
+
 Report = Mapping[str, Any]
 """Figures by part, as `tools.measure_accuracy` writes them."""
 
@@ -169,6 +172,14 @@ LINES: tuple[Line, ...] = (
     ),
     Line("an evening of other people's speech: grants", 0.0, _at("running", "false grants")),
     Line("a hundred phrases in it: missed", 1.0, _at("running", "with phrases", "missed")),
+    *(
+        Line(
+            f"from the end of a phrase to the decision, {where}, median, s",
+            0.25,
+            _at("running", "with phrases", DELAYS, joint, "median"),
+        )
+        for joint, where in ((ALONE, "alone"), (ABUTTING, "in running speech"))
+    ),
     Line("an hour of people's own other speech: grants", 0.0, _at("own_speech", "grants")),
 )
 
