@@ -1,12 +1,12 @@
 """Measures speed and memory.
 
-    python -m tools.benchmark [--runs N] [--idle SECONDS] [--float CHECKPOINT] [--json FILE]
+    python -m tools.benchmark [--runs N] [--idle SECONDS] [--float FILE] [--json FILE]
     python -m tools.benchmark --microphones 1,2,4 [--idle SECONDS] [--json FILE]
     python -m tools.benchmark --identification ROUNDS [--idle SECONDS] [--json FILE]
 
-Each stage runs on one thread, the stages in turn; the median of the runs counts. With PyTorch and
-`--float` (`python -m tools.build_models` downloads the checkpoint) the float network behind the
-speaker model takes its turn too. Then the service is started as a process of its own and fed in
+Each stage runs on one thread, the stages in turn; the median of the runs counts. With `--float` the
+float model that the speaker model was made from takes its turn too (`python -m tools.build_models`
+leaves it in its build folder). Then the service is started as a process of its own and fed in
 real time. With `--microphones` only that is done, with so many microphones at one service; with
 `--identification` with two services at the same moment, one of which identifies who speaks.
 """
@@ -38,6 +38,7 @@ from edge.recognition.embedders import SpeakerEmbedder, phrase_samples, voice_sa
 from edge.types import Profile, Utterance
 from tools.benchmark_identification import Identifying, measure_identification
 from tools.benchmark_service import SeveralMicrophones, measure_microphones, measure_service
+from tools.measure_quantization import open_float
 
 AIMS = {
     "decision after the end of speech, beyond the end-pointer's wait": "300 ms",
@@ -61,14 +62,9 @@ def stages(
     }
 
 
-def float_stage(engine: Engine, checkpoint: Path, utterance: Utterance) -> Callable[[], object]:
-    """The float network in PyTorch on the same speech, features included, on one thread."""
-    import torch  # noqa: PLC0415 - only for those who ask for it
-
-    from tools.measure_quantization import open_float  # noqa: PLC0415
-
-    torch.set_num_threads(1)
-    embedder = SpeakerEmbedder(open_float(checkpoint, engine.models.speaker.card))
+def float_stage(engine: Engine, file: Path, utterance: Utterance) -> Callable[[], object]:
+    """The float model on the same speech, features included, on one thread."""
+    embedder = SpeakerEmbedder(open_float(file, engine.models.speaker.card))
     voice = voice_samples(utterance)
     return lambda: embedder.embed(voice)
 
@@ -153,7 +149,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.benchmark")
     parser.add_argument("--runs", type=int, default=25, metavar="N")
     parser.add_argument("--idle", type=float, default=20.0, metavar="SECONDS")
-    parser.add_argument("--float", type=Path, metavar="CHECKPOINT")
+    parser.add_argument("--float", type=Path, metavar="FILE")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--microphones", metavar="N,N,...")
     parser.add_argument("--identification", type=int, metavar="ROUNDS")
@@ -191,9 +187,7 @@ def main(arguments: list[str]) -> int:
 
     calls = stages(engine, profile, utterance)
     if options.float:
-        calls["float CAM++ in PyTorch, with features"] = float_stage(
-            engine, options.float, utterance
-        )
+        calls["float speaker model, with features"] = float_stage(engine, options.float, utterance)
     report: dict[str, Any] = {
         "machine": platform.machine(),
         "processor": _processor(),

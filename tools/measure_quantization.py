@@ -3,8 +3,7 @@
     python -m tools.measure_quantization FOLDER [--float FILE] [--json FILE]
 
 FOLDER holds `SPEAKER/*.flac` or `SPEAKER/PHRASE/*.flac`, or folders of these named `read_sentences`
-and `same_phrase`. FILE is the float model: the `.tflite` file that build_models leaves in its build
-folder, or the published checkpoint (`.pt`), which PyTorch runs.
+and `same_phrase`. FILE is the float model that build_models leaves in its build folder.
 """
 
 from __future__ import annotations
@@ -39,31 +38,8 @@ ALLOWED_POINTS = 0.1
 """By how many percentage points the equal error rate may rise."""
 
 
-class TorchModel(Model):
-    """The published checkpoint, run by PyTorch."""
-
-    def __init__(self, card: ModelCard, checkpoint: Path) -> None:
-        import torch  # noqa: PLC0415 - a large optional dependency of this option alone
-
-        from tools.models.campplus import CampPlus  # noqa: PLC0415
-
-        self.card = card
-        self.sha256 = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        self._torch = torch
-        self._network = CampPlus(state).eval()
-
-    def run(self, values: FloatArray) -> FloatArray:
-        """One inference, as `Model.run`."""
-        with self._torch.no_grad():
-            output = self._network(self._torch.from_numpy(np.ascontiguousarray(values)))
-        return np.asarray(output.numpy(), dtype=np.float32)
-
-
 def open_float(path: Path, card: ModelCard) -> Model:
     """The float model, with the card of the quantized one."""
-    if path.suffix == ".pt":
-        return TorchModel(card, path)
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     own = dataclasses.replace(card, file=path.name, sha256=digest, size_bytes=len(content))
@@ -77,7 +53,7 @@ def embed_all(
 
     Returns:
         The recordings that were embedded, and the embeddings by the quantized and by the float
-        model, each of shape (n, 192).
+        model, each of shape (n, d).
     """
     kept, small, large = [], [], []
     for item in track(items, description="embedding", transient=True):
@@ -95,8 +71,8 @@ def compare(items: list[CorpusFile], small: FloatArray, large: FloatArray) -> di
 
     Args:
         items: n recordings.
-        small: their embeddings by the quantized model, shape (n, 192).
-        large: their embeddings by the float model, shape (n, 192).
+        small: their embeddings by the quantized model, shape (n, d).
+        large: their embeddings by the float model, shape (n, d).
 
     Returns:
         The figures, by name.

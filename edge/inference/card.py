@@ -55,6 +55,7 @@ class ModelCard:
         file: name of the model file, beside the card.
         sha256: hash of the model file, hexadecimal.
         license: SPDX identifier.
+        sources: where the original weights are from, one at least.
         quantization: how the weights and activations are stored, in words.
         runtimes: runtimes that it was tested under, each with its version.
         credit: recordings behind any figure of this card, with their license.
@@ -69,7 +70,7 @@ class ModelCard:
     sha256: str
     size_bytes: int
     license: str
-    source: ModelSource
+    sources: tuple[ModelSource, ...]
     input: TensorSpec
     output: TensorSpec
     quantization: str
@@ -166,6 +167,14 @@ class _Reader:
             raise self.fault(key, f"must be a list of {wanted}")
         return tuple(values)
 
+    def objects(self, key: str) -> list[_Reader]:
+        """The objects of a required list, one at least."""
+        values = self.items(key, dict)
+        if not values:
+            raise self.fault(key, "is empty")
+        where = f"{self._where}.{key}" if self._where else key
+        return [_Reader(self._path, f"{where}[{n}]", value) for n, value in enumerate(values)]
+
     def end(self) -> None:
         """Refuse unknown keys."""
         for key in self._rest:
@@ -191,7 +200,7 @@ def _card(reader: _Reader) -> ModelCard:
         **reader.texts("name", "task", "file", "license", "quantization", "credit"),
         sha256=reader.digest("sha256"),
         size_bytes=reader.value("size_bytes", int),
-        source=_source(reader.inner("source")),
+        sources=tuple(map(_source, reader.objects("sources"))),
         input=_tensor(reader.inner("input")),
         output=_tensor(reader.inner("output")),
         runtimes=reader.items("runtimes", str),

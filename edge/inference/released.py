@@ -1,6 +1,6 @@
 """The SHA-256 of each model card of this release; from python -m tools.make_manifest."""
 
 CARDS = {
-    "phrase_embedding.json": "54c3f7590161242555f6da1740eed1ed2cbfcd12c31ade5e602750ceeda2f66f",
-    "speaker_embedding.json": "0b8ac09b6549eb7e9d54b4dc70fa7f01f64bf7174ce22fac6eb16e8553759699",
+    "phrase_embedding.json": "5f0c0912779ce5eb732cc0589b8510691a96f750bbb58144a1b117df2c632ca0",
+    "speaker_embedding.json": "fd782127ae848ee2ba24d9ea9b677566c829252f518a93a799b189bd074cbad1",
 }

@@ -32,7 +32,7 @@ def test_shipped_cards(name: str) -> None:
     assert card.size_bytes == model.stat().st_size
     assert card.license == "Apache-2.0"
     assert "int8" in card.quantization
-    assert card.source.package
+    assert all(source.package for source in card.sources)
     assert -1 < card.threshold("enrollment") < 10
     assert "speechocean762" in card.credit
     assert "CC BY 4.0" in card.credit
@@ -54,10 +54,12 @@ def test_sizes_keep_their_limits() -> None:
             ({"sha256": digest}, "", ["sha256 must be a SHA-256 of 64 lower-case"])
             for digest in ("a" * 63, "a" * 65, "A" * 64, "g" * 64)
         ),
-        ({"source": {"package": "x"}}, "", [": source.version is missing;"]),
-        ({"source": {**SOURCE, "color": 1}}, "", [": source.color is not known;"]),
-        ({"source": {**SOURCE, "sha256": "x"}}, "", [": source.sha256 must"]),
-        ({"source": 3}, "", ["source must be an object, not an integer"]),
+        ({"sources": [{"package": "x"}]}, "", [": sources[0].version is missing;"]),
+        ({"sources": [SOURCE, {**SOURCE, "color": 1}]}, "", [": sources[1].color is not known;"]),
+        ({"sources": [{**SOURCE, "sha256": "x"}]}, "", [": sources[0].sha256 must"]),
+        ({"sources": 3}, "", ["sources must be a list, not an integer"]),
+        ({"sources": [3]}, "", ["sources must be a list of an object"]),
+        ({"sources": []}, "", ["sources is empty"]),
         ({"runtimes": [1]}, "", ["runtimes must be a list of a string"]),
         ({"credit": None}, "", ["credit must be a string, not null"]),
         ({"size_bytes": 1.5}, "", ["an integer, not a number"]),
@@ -105,10 +107,10 @@ def test_not_a_card_at_all(tmp_path: Path, content: bytes, fault: str) -> None:
 
 
 def test_what_a_card_says(tmp_path: Path) -> None:
-    changes = {"source": SOURCE, "input": TENSOR, "runtimes": ["one 1.0", "other 2.0"]}
+    changes = {"sources": [SOURCE], "input": TENSOR, "runtimes": ["one 1.0", "other 2.0"]}
     card = read_card(changed(tmp_path, changes))
     assert (card.input.shape, card.input.dtype) == ((1, None), "int8")
-    assert (card.source.sha256, card.source.upstream) == ("a" * 64, "u")
+    assert (card.sources[0].sha256, card.sources[0].upstream) == ("a" * 64, "u")
     assert card.runtimes == ("one 1.0", "other 2.0")
 
 

@@ -13,6 +13,7 @@ from edge.recognition.scoring import require_calibrated
 from tools.build_models import BuildError, expect
 from tools.measure_quantization import compare
 from tools.models import cards
+from tools.models.sources import PACKAGES
 
 
 def test_a_source_of_another_hash_stops_the_build(tmp_path: Path) -> None:
@@ -45,6 +46,21 @@ def test_thresholds_stay_only_with_the_very_same_file(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="one for the model"):
         require_calibrated(read_card(path))
     assert cards.card("phrase_embedding", model, {}, {})["calibration"] == {}
+
+
+@pytest.mark.parametrize(("joined", "sources", "dimensions"), [(False, 1, 192), (True, 2, 384)])
+def test_the_card_of_one_network_and_of_two(
+    tmp_path: Path, joined: bool, sources: int, dimensions: int
+) -> None:
+    model = tmp_path / "speaker_embedding.tflite"
+    model.write_bytes(b"a model")
+    path = tmp_path / "card.json"
+    cards.write(path, cards.card("speaker_embedding", model, {}, {}, joined=joined))
+    card = read_card(path)
+    assert len(card.sources) == sources
+    assert card.output.shape == (1, dimensions)
+    pinned = {digest for package in PACKAGES for _, digest in package.files}
+    assert {source.sha256 for source in card.sources} <= pinned
 
 
 def test_comparison_of_models() -> None:

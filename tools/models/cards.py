@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tools.models.sources import CHECKPOINT, PACKAGES, PHRASE_NETWORK
+from tools.models.sources import CHECKPOINT, ECAPA_CHECKPOINT, PACKAGES, PHRASE_NETWORK
 
 TRAINING = {
     "command": "python -m tools.train_phrase_model SPEECH",
@@ -28,8 +28,8 @@ QUANTIZATION = (
 )
 
 
-def _source(package_index: int, file: str, upstream: str) -> dict[str, Any]:
-    package = PACKAGES[package_index]
+def _source(file: str, upstream: str) -> dict[str, Any]:
+    package = next(each for each in PACKAGES if file in dict(each.files))
     return {
         "package": package.name,
         "version": package.version,
@@ -44,13 +44,14 @@ TEXTS: dict[str, dict[str, Any]] = {
         "name": "speaker-embedding",
         "task": "a voice as one vector; the cosine of two tells whether they are the same voice",
         "license": "Apache-2.0",
-        "source": _source(
-            0,
-            CHECKPOINT,
-            "CAM++ (arXiv 2303.00332), trained on 200,000 Chinese and English speakers by "
-            "3D-Speaker, Alibaba (github.com/modelscope/3D-Speaker, model "
-            "iic/speech_campplus_sv_zh_en_16k-common_advanced)",
-        ),
+        "sources": [
+            _source(
+                CHECKPOINT,
+                "CAM++ (arXiv 2303.00332), trained on 200,000 Chinese and English speakers by "
+                "3D-Speaker, Alibaba (github.com/modelscope/3D-Speaker, model "
+                "iic/speech_campplus_sv_zh_en_16k-common_advanced)",
+            )
+        ],
         "input": {
             "name": "features",
             "shape": [1, None, 80],
@@ -72,13 +73,14 @@ TEXTS: dict[str, dict[str, Any]] = {
         "task": "what is said, as one vector for each 0.76 s of sound, every 80 ms; trained to be "
         "the same in noise, in rooms and in other moods",
         "license": "Apache-2.0",
-        "source": _source(
-            1,
-            PHRASE_NETWORK,
-            "begun from the speech embedding by Google (J. Lin et al., arXiv 2002.01322), as the "
-            "openWakeWord project distributes it (github.com/dscripka/openWakeWord), and trained "
-            "further by tools/train_phrase_model.py",
-        ),
+        "sources": [
+            _source(
+                PHRASE_NETWORK,
+                "begun from the speech embedding by Google (J. Lin et al., arXiv 2002.01322), as "
+                "the openWakeWord project distributes it (github.com/dscripka/openWakeWord), and "
+                "trained further by tools/train_phrase_model.py",
+            )
+        ],
         "input": {
             "name": "frames",
             "shape": [1, None, 32, 1],
@@ -98,8 +100,35 @@ TEXTS: dict[str, dict[str, Any]] = {
 }
 
 
+JOINED: dict[str, Any] = {
+    **TEXTS["speaker_embedding"],
+    "sources": [
+        *TEXTS["speaker_embedding"]["sources"],
+        _source(
+            ECAPA_CHECKPOINT,
+            "ECAPA-TDNN (arXiv 2005.07143), trained on the 7,205 speakers of VoxCeleb by "
+            "SpeechBrain (huggingface.co/speechbrain/spkrec-ecapa-voxceleb); its wide layers "
+            "reduced to their main directions, found on speechocean762",
+        ),
+    ],
+    "output": {
+        "name": "embedding",
+        "shape": [1, 384],
+        "dtype": "float32",
+        "meaning": "window, dimension: 192 of the first network and 192 of the second, of unit "
+        "length together",
+    },
+}
+"""What the card of the joined speaker model says."""
+
+
 def card(
-    name: str, model: Path, former: dict[str, Any], measured: dict[str, Any]
+    name: str,
+    model: Path,
+    former: dict[str, Any],
+    measured: dict[str, Any],
+    *,
+    joined: bool = False,
 ) -> dict[str, Any]:
     """The card of a newly built model.
 
@@ -109,6 +138,7 @@ def card(
         former: the present card, or an empty one; its operating points and figures stay if it
             describes the same file.
         measured: new figures; empty to keep the former ones.
+        joined: whether it is the speaker model of two networks.
 
     Returns:
         The card's document.
@@ -116,7 +146,7 @@ def card(
     content = model.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     same = former.get("sha256") == digest
-    text = TEXTS[name]
+    text = JOINED if joined else TEXTS[name]
     return {
         "name": text["name"],
         "task": text["task"],
@@ -124,7 +154,7 @@ def card(
         "sha256": digest,
         "size_bytes": len(content),
         "license": text["license"],
-        "source": text["source"],
+        "sources": text["sources"],
         "input": text["input"],
         "output": text["output"],
         "quantization": text["quantization"],

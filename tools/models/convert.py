@@ -1,9 +1,10 @@
 """Converts the published speaker weights; runs in the environment of `build_models`.
 
-    python -m tools.models.convert UNPACKED OUTPUT
+    python -m tools.models.convert UNPACKED OUTPUT [SPEECH]
 
-UNPACKED holds the unpacked source packages. OUTPUT gets the model file and the float CAM++ that
-`measure_quantization` compares with.
+UNPACKED holds the unpacked source packages. OUTPUT gets the model file, and the same in float that
+`measure_quantization` compares with. With SPEECH, `SPEAKER/*.ogg` on which the second network is
+reduced, it is both networks joined.
 """
 
 from __future__ import annotations
@@ -11,20 +12,33 @@ from __future__ import annotations
 import importlib.util
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import litert_torch
 import numpy as np
+import soundfile
 import torch
 
+from edge.features import log_mel, remove_mean
 from edge.inference.model import new_interpreter
+from edge.types import SAMPLE_RATE
 from tools.models.campplus import BANDS, DIMENSIONS, MOST_FRAMES, CampPlus
+from tools.models.ecapa import Ecapa, find_components
 from tools.models.free_length import join
+from tools.models.joined import Joined
 from tools.models.quantize import quantize_speaker
-from tools.models.sources import CHECKPOINT, FLOAT_SPEAKER, REFERENCE, SHORTEST
+from tools.models.sources import (
+    CHECKPOINT,
+    ECAPA_CHECKPOINT,
+    FLOAT_SPEAKER,
+    REFERENCE,
+    SHORTEST,
+)
 
 _TOLERANCE = 1e-4
+_EXAMPLES = 150
 _LENGTHS = (MOST_FRAMES, SHORTEST, 150, 201, 202, 300)
 """Frames at which a conversion is compared with the network."""
 
@@ -73,7 +87,27 @@ def difference_from_reference(network: CampPlus, state: dict[str, Any], source: 
     return worst
 
 
-def converted(network: CampPlus, frames: int) -> bytes:
+def examples(speech: Path) -> Iterator[torch.Tensor]:
+    """Features of some recordings, every second one in noise of 5 to 25 dB.
+
+    Raises:
+        SystemExit: there are none.
+    """
+    files = sorted(speech.glob("*/*.ogg"))
+    if not files:
+        raise SystemExit(f"{speech}: no SPEAKER/*.ogg to reduce the second network on")
+    generator = np.random.default_rng(0)
+    for number, place in enumerate(generator.permutation(len(files))[:_EXAMPLES]):
+        samples, rate = soundfile.read(files[place], frames=3 * SAMPLE_RATE, dtype="float32")
+        if rate != SAMPLE_RATE:
+            raise SystemExit(f"{files[place]}: {rate} Hz, not {SAMPLE_RATE}")
+        if number % 2:
+            level = np.sqrt(np.mean(np.square(samples))) * 10 ** -generator.uniform(0.25, 1.25)
+            samples = samples + level * generator.standard_normal(len(samples))
+        yield torch.from_numpy(remove_mean(log_mel(samples.astype(np.float32))))[None]
+
+
+def converted(network: torch.nn.Module, frames: int) -> bytes:
     """The network as a TensorFlow Lite model for one length."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.tflite"
@@ -81,7 +115,7 @@ def converted(network: CampPlus, frames: int) -> bytes:
         return file.read_bytes()
 
 
-def difference_in_tensorflow_lite(network: CampPlus, file: Path) -> float:
+def difference_in_tensorflow_lite(network: torch.nn.Module, file: Path) -> float:
     """Largest difference between the network and a model file of it, at several lengths."""
     interpreter = new_interpreter(file, threads=1)
     worst = 0.0
@@ -98,15 +132,24 @@ def difference_in_tensorflow_lite(network: CampPlus, file: Path) -> float:
     return worst
 
 
-def convert(unpacked: Path, output: Path) -> None:
+def joined(first: CampPlus, checkpoint: Path, speech: Path) -> Joined:
+    """Both networks, the second one with the published weights, reduced on speech."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    network = Joined(first, Ecapa(state, find_components(state, examples(speech))))
+    network.eval()
+    return network
+
+
+def convert(unpacked: Path, output: Path, speech: Path | None = None) -> None:
     """Build the model file."""
-    network, state = load_network(unpacked / CHECKPOINT)
-    difference = difference_from_reference(network, state, unpacked / REFERENCE)
+    first, state = load_network(unpacked / CHECKPOINT)
+    difference = difference_from_reference(first, state, unpacked / REFERENCE)
     print(f"CAM++ differs from the package's own by {difference:.1e} at most")
     if difference > _TOLERANCE:
         raise SystemExit(
             f"the difference is above {_TOLERANCE}: the network is not the published one"
         )
+    network = joined(first, unpacked / ECAPA_CHECKPOINT, speech) if speech else first
     output.mkdir(parents=True, exist_ok=True)
     float_speaker = output / FLOAT_SPEAKER
     float_speaker.write_bytes(join(*(converted(network, SHORTEST + more) for more in (0, 4))))
@@ -119,4 +162,4 @@ def convert(unpacked: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    convert(Path(sys.argv[1]), Path(sys.argv[2]))
+    convert(*map(Path, sys.argv[1:]))

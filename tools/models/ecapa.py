@@ -1,0 +1,282 @@
+"""ECAPA-TDNN, the second speaker network, as a PyTorch module for a graph of free length.
+
+Written from B. Desplanques et al., "ECAPA-TDNN: Emphasized Channel Attention, Propagation and
+Aggregation in TDNN Based Speaker Verification", Interspeech 2020 (arXiv 2005.07143), around the
+checkpoint published by SpeechBrain, whose tensors it takes by name. A convolution over five frames
+is followed by three blocks, each of which mixes neighboring frames in eight groups of channels one
+after another and weights its channels by their means; all three together are pooled into weighted
+means and standard deviations, and these into 192 numbers.
+
+It takes the other network's features, of which its own are a multiple but for the shape of the
+bands. Three things differ from a textbook module, for the device's sake. What its wide layers give
+lies in few directions (`components`), so each is two narrow ones: half of the weights, and voices
+are told apart as well. Frames beyond the ends are zeros, not a reflection. And the weights of
+linear layers are evened out, as `campplus` does it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+BLOCK_DIRECTIONS = 256
+"""Directions that are kept of what a layer of a block gives, of 1,024."""
+POOL_DIRECTIONS = 384
+"""Those of what is pooled, of 3,072."""
+
+_GROUPS = 8
+_DILATIONS = (2, 3, 4)
+_EPSILON = 1e-5
+_LEAST_VARIANCE = 1e-12
+_DECIBELS = 10.0 / math.log(10.0)
+"""Its features are decibels, the other network's natural logarithms."""
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Components:
+    """The main directions of what a layer gives.
+
+    Attributes:
+        mean: what it gives on average, shape (outputs,).
+        basis: orthonormal columns, shape (outputs, directions).
+    """
+
+    mean: Tensor
+    basis: Tensor
+
+
+def _weights(state: State, name: str) -> tuple[Tensor, Tensor]:
+    """Weights, shape (outputs, inputs), and biases of a layer that sees each frame alone."""
+    return state[f"{name}.conv.weight"][:, :, 0], state[f"{name}.conv.bias"]
+
+
+def _scale_and_shift(state: State, norm: str) -> tuple[Tensor, Tensor]:
+    """A batch normalization in inference: `y = x * scale + shift`."""
+    scale = state[f"{norm}.weight"] * torch.rsqrt(state[f"{norm}.running_var"] + _EPSILON)
+    return scale, state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
+
+
+class _Linear(nn.Module):  # type: ignore[misc,unused-ignore]
+    """A linear layer over the last axis, the weights of each output divided by their largest.
+
+    What it gives is to be multiplied by `scale`. See `campplus` for why.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("scale", weight.abs().amax(dim=1))
+        self.register_buffer("weight", (weight / self.scale[:, None]).contiguous())
+        self.register_buffer("bias", None if bias is None else bias / self.scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight, self.bias)
+
+
+class _Normalized(nn.Module):  # type: ignore[misc,unused-ignore]
+    """A rectifier, and a batch normalization in inference."""
+
+    def __init__(self, scale: Tensor, shift: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x) * self.scale + self.shift
+
+
+class Wide(nn.Module):  # type: ignore[misc,unused-ignore]
+    """A linear layer over channels, each frame alone, a rectifier and a normalization.
+
+    With its `components` it is two narrow layers in place of a wide one. Its channels come in
+    `parts`: to cut them apart later would keep the graph from the runtime's fast kernels.
+    """
+
+    def __init__(
+        self, state: State, name: str, components: Components | None, parts: int = 1
+    ) -> None:
+        super().__init__()
+        weight, bias = _weights(state, f"{name}.conv")
+        self.enter: _Linear | None = None
+        if components is not None:
+            mean, basis = components.mean.double(), components.basis.double()
+            self.enter = _Linear((basis.T @ weight.double()).float())
+            bias = (mean + basis @ (basis.T @ (bias.double() - mean))).float()
+            weight = basis.float()
+        pieces = (each.chunk(parts) for each in (weight, bias))
+        self.leave = nn.ModuleList(_Linear(*piece) for piece in zip(*pieces))
+        pieces = (each.chunk(parts) for each in _scale_and_shift(state, f"{name}.norm.norm"))
+        self.normalize = nn.ModuleList(_Normalized(*piece) for piece in zip(*pieces))
+
+    def given(self, x: Tensor) -> list[Tensor]:
+        """What the layer gives before the rectifier, part by part."""
+        if self.enter is not None:
+            x = self.enter(x) * self.enter.scale
+        return [leave(x) * leave.scale for leave in self.leave]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """The layer's output, part by part, each of shape (n, 1, frames, channels)."""
+        return [normalize(part) for normalize, part in zip(self.normalize, self.given(x))]
+
+
+class _Taps(nn.Module):  # type: ignore[misc,unused-ignore]
+    """A convolution over time, a rectifier and a normalization."""
+
+    def __init__(self, state: State, name: str, dilation: int, factor: float = 1.0) -> None:
+        super().__init__()
+        self.register_buffer("weight", state[f"{name}.conv.conv.weight"][:, :, None] * factor)
+        self.register_buffer("bias", state[f"{name}.conv.conv.bias"])
+        self.normalize = _Normalized(*_scale_and_shift(state, f"{name}.norm.norm"))
+        self._dilation = (1, dilation)
+        self._padding = (0, dilation * (self.weight.shape[-1] // 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        moved = x.permute(0, 3, 1, 2)
+        found = functional.conv2d(
+            moved, self.weight, self.bias, padding=self._padding, dilation=self._dilation
+        )
+        return self.normalize(found.permute(0, 2, 3, 1))
+
+
+class _Block(nn.Module):  # type: ignore[misc,unused-ignore]
+    """Neighboring frames mixed in groups of channels, channels weighted, beside a shortcut."""
+
+    def __init__(
+        self, state: State, name: str, dilation: int, components: Mapping[str, Components]
+    ) -> None:
+        super().__init__()
+        self.enter, self.leave = (
+            Wide(state, f"{name}.{part}", components.get(f"{name}.{part}"), parts)
+            for part, parts in (("tdnn1", _GROUPS), ("tdnn2", 1))
+        )
+        self.taps = nn.ModuleList(
+            _Taps(state, f"{name}.res2net_block.blocks.{number}", dilation)
+            for number in range(_GROUPS - 1)
+        )
+        self.squeeze, self.gate = (
+            _Linear(*_weights(state, f"{name}.se_block.{part}")) for part in ("conv1", "conv2")
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, *others = self.enter(x)
+        mixed, last = [first], None
+        for taps, group in zip(self.taps, others):
+            last = taps(group if last is None else group + last)
+            mixed.append(last)
+        (hidden,) = self.leave(torch.cat(mixed, dim=3))
+        squeezed = torch.relu(self.squeeze(hidden.mean(dim=2)[:, 0])) * self.squeeze.scale
+        weights = torch.sigmoid(self.gate(squeezed) * self.gate.scale)
+        return hidden * weights[:, None, None] + x
+
+
+class Ecapa(nn.Module):  # type: ignore[misc,unused-ignore]
+    """The network with its weights; `components` are those of some of its `Wide` layers."""
+
+    def __init__(self, state: State, components: Mapping[str, Components]) -> None:
+        """Take the weights from the published checkpoint's state dictionary."""
+        super().__init__()
+        self.front = _Taps(state, "blocks.0", 1, _DECIBELS)
+        self.blocks = nn.ModuleList(
+            _Block(state, f"blocks.{number}", dilation, components)
+            for number, dilation in enumerate(_DILATIONS, start=1)
+        )
+        self.aggregate = Wide(state, "mfa", components.get("mfa"))
+        weight, bias = _weights(state, "asp.tdnn.conv")
+        channels = state["mfa.conv.conv.bias"].shape[0]
+        self.attend = _Linear(weight[:, :channels])
+        self.context = _Linear(weight[:, channels:], bias)
+        self.attention = _Normalized(*_scale_and_shift(state, "asp.tdnn.norm.norm"))
+        self.spread = _Linear(*_weights(state, "asp.conv"))
+        scale, shift = _scale_and_shift(state, "asp_bn.norm")
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
+        self.last = _Linear(*_weights(state, "fc"))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Embed windows.
+
+        Args:
+            features: log-mel features without their mean, shape (n, frames, 80).
+
+        Returns:
+            Embeddings, not normalized, shape (n, 192).
+        """
+        x = self.front(features[:, None])
+        found = []
+        for block in self.blocks:
+            x = block(x)
+            found.append(x)
+        (x,) = self.aggregate(torch.cat(found, dim=3))
+        mean, deviation = _moments(x, self._attention(x))
+        pooled = torch.cat([mean, deviation], dim=3)[:, 0, 0] * self.scale + self.shift
+        return self.last(pooled) * self.last.scale
+
+    def _attention(self, x: Tensor) -> Tensor:
+        """How much each frame counts in each channel, as `x`; all of them add up to 1."""
+        even = torch.cat(_moments(x, None), dim=3)[:, 0, 0]
+        context = (self.context(even) * self.context.scale)[:, None, None]
+        hidden = self.attention(self.attend(x) * self.attend.scale + context)
+        logits = self.spread(torch.tanh(hidden)) * self.spread.scale
+        powers = torch.exp(logits - logits.amax(dim=2, keepdim=True))
+        return powers / powers.sum(dim=2, keepdim=True)
+
+
+def _moments(x: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over the frames, which count alike or by weights."""
+
+    def mean_of(values: Tensor) -> Tensor:
+        if weights is None:
+            return values.mean(dim=2, keepdim=True)
+        return (weights * values).sum(dim=2, keepdim=True)
+
+    mean = mean_of(x)
+    variance = torch.clamp(mean_of(torch.square(x - mean)), min=_LEAST_VARIANCE)
+    return mean, torch.sqrt(variance)
+
+
+def find_components(state: State, examples: Iterable[Tensor]) -> dict[str, Components]:
+    """The main directions of what the wide layers give for examples of `Ecapa.forward`'s input.
+
+    They are turned at random among themselves: in the order of what they tell, a few would be much
+    louder than the others, and all share the scale of 8 bits.
+    """
+    network = Ecapa(state, {}).eval()
+    sums: dict[str, list[Tensor]] = {}
+    names = {module: name for name, module in _wide(network)}
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], _: object) -> None:
+        given = torch.cat(module.given(inputs[0]), dim=-1).flatten(0, -2).double()
+        found = [torch.tensor(float(len(given))), given.sum(dim=0), given.T @ given]
+        former = sums.get(names[module])
+        sums[names[module]] = found if former is None else [a + b for a, b in zip(former, found)]
+
+    hooks = [module.register_forward_hook(note) for module in names]
+    with torch.no_grad():
+        for example in examples:
+            network(example)
+    for hook in hooks:
+        hook.remove()
+    return {name: _components(name, *found) for name, found in sums.items()}
+
+
+def _wide(network: Ecapa) -> Iterator[tuple[str, Wide]]:
+    yield "mfa", network.aggregate
+    for number, block in enumerate(network.blocks, start=1):
+        yield f"blocks.{number}.tdnn1", block.enter
+        yield f"blocks.{number}.tdnn2", block.leave
+
+
+def _components(name: str, count: Tensor, total: Tensor, products: Tensor) -> Components:
+    mean = total / count
+    _, vectors = torch.linalg.eigh(products / count - torch.outer(mean, mean))
+    directions = POOL_DIRECTIONS if name == "mfa" else BLOCK_DIRECTIONS
+    draw = torch.randn(
+        directions, directions, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    return Components(mean, vectors[:, -directions:] @ torch.linalg.qr(draw).Q)
