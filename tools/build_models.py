@@ -8,8 +8,8 @@ writes the model with its card. The same pins give the same bytes. The phrase mo
 `tools.train_phrase_model`. SPEECH is a folder of
 `SPEAKER/*.flac` (default: `../shared/speech/read_sentences`, speechocean762, CC BY 4.0), on which
 the accuracy in the cards is measured; without it the cards keep their figures. With `--joined` the
-model is that of two networks, the second of which is reduced on `SPEAKER/*.ogg` in the folder
-(models/README.md).
+model is that of two networks, the second of which is reduced on `SPEAKER/*.ogg` in the folder, by
+an eigenvalue decomposition whose last digits may depend on the processor (models/README.md).
 """
 
 from __future__ import annotations

@@ -131,7 +131,6 @@ def measure(folder: Path, float_path: Path, models: Path | None = None) -> dict[
         results[part.name] = compare(*embed_all(find_items(part), *embedders))
     return {
         "model_sha256": quantized.sha256,
-        "float": "PyTorch" if float_path.suffix == ".pt" else "TensorFlow Lite, float",
         "size_bytes_int8": quantized.card.size_bytes,
         "size_bytes_float": float_path.stat().st_size,
         "parts": results,

@@ -73,7 +73,7 @@ def _refusals(data: bytes, file: Path) -> tuple[str, ...]:
     assert problems
     for problem in problems:
         assert problem.startswith(f"{file}:")
-        assert len(problem.removeprefix(str(file))) < 350
+        assert len(problem.removeprefix(str(file))) < 340
         assert "\n" not in problem
     return problems
 

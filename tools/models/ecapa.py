@@ -10,7 +10,7 @@ means and standard deviations, and these into 192 numbers.
 It takes the other network's features, of which its own are a multiple but for the shape of the
 bands. Three things differ from a textbook module, for the device's sake. What its wide layers give
 lies in few directions (`components`), so each is two narrow ones: half of the weights, and voices
-are told apart as well. Frames beyond the ends are zeros, not a reflection. And the weights of
+are told apart about as well. Frames beyond the ends are zeros, not a reflection. And the weights of
 linear layers are evened out, as `campplus` does it.
 """
 
@@ -91,7 +91,7 @@ class _Normalized(nn.Module):  # type: ignore[misc,unused-ignore]
         return torch.relu(x) * self.scale + self.shift
 
 
-class Wide(nn.Module):  # type: ignore[misc,unused-ignore]
+class _Wide(nn.Module):  # type: ignore[misc,unused-ignore]
     """A linear layer over channels, each frame alone, a rectifier and a normalization.
 
     With its `components` it is two narrow layers in place of a wide one. Its channels come in
@@ -152,7 +152,7 @@ class _Block(nn.Module):  # type: ignore[misc,unused-ignore]
     ) -> None:
         super().__init__()
         self.enter, self.leave = (
-            Wide(state, f"{name}.{part}", components.get(f"{name}.{part}"), parts)
+            _Wide(state, f"{name}.{part}", components.get(f"{name}.{part}"), parts)
             for part, parts in (("tdnn1", _GROUPS), ("tdnn2", 1))
         )
         self.taps = nn.ModuleList(
@@ -176,7 +176,7 @@ class _Block(nn.Module):  # type: ignore[misc,unused-ignore]
 
 
 class Ecapa(nn.Module):  # type: ignore[misc,unused-ignore]
-    """The network with its weights; `components` are those of some of its `Wide` layers."""
+    """The network with its weights; `components` are those of some of its wide layers."""
 
     def __init__(self, state: State, components: Mapping[str, Components]) -> None:
         """Take the weights from the published checkpoint's state dictionary."""
@@ -186,7 +186,7 @@ class Ecapa(nn.Module):  # type: ignore[misc,unused-ignore]
             _Block(state, f"blocks.{number}", dilation, components)
             for number, dilation in enumerate(_DILATIONS, start=1)
         )
-        self.aggregate = Wide(state, "mfa", components.get("mfa"))
+        self.aggregate = _Wide(state, "mfa", components.get("mfa"))
         weight, bias = _weights(state, "asp.tdnn.conv")
         channels = state["mfa.conv.conv.bias"].shape[0]
         self.attend = _Linear(weight[:, :channels])
@@ -265,7 +265,7 @@ def find_components(state: State, examples: Iterable[Tensor]) -> dict[str, Compo
     return {name: _components(name, *found) for name, found in sums.items()}
 
 
-def _wide(network: Ecapa) -> Iterator[tuple[str, Wide]]:
+def _wide(network: Ecapa) -> Iterator[tuple[str, _Wide]]:
     yield "mfa", network.aggregate
     for number, block in enumerate(network.blocks, start=1):
         yield f"blocks.{number}.tdnn1", block.enter

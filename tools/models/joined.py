@@ -1,7 +1,7 @@
 """Both speaker networks as one: their embeddings, each of unit length, side by side.
 
-They err in different cases, so their weighted mean similarity, which is the cosine of what is side
-by side, tells voices apart better than either.
+The cosine of what lies side by side is the weighted mean of both similarities. The networks err in
+different cases: models/README.md has what that brings.
 """
 
 from __future__ import annotations
