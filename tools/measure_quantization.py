@@ -139,7 +139,7 @@ def measure(folder: Path, float_path: Path, models: Path | None = None) -> dict[
 
 def show(results: dict[str, Any], console: Console) -> None:
     """Print the figures as a table."""
-    table = Table(title=f"int8 against float CAM++ ({results['float']}), all pairs")
+    table = Table(title="int8 against float, all pairs")
     names = list(results["parts"])
     for column in ("", *names):
         table.add_column(column, justify="right" if column else "left")

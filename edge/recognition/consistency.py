@@ -26,7 +26,7 @@ UNEVEN = -1.0 - GREATEST - TOGETHER
 
 
 def embed_stretches(embedder: SpeakerEmbedder, utterance: Utterance) -> tuple[FloatArray, ...]:
-    """The voice of each stretch, unit length and shape (192,); none if they are too short."""
+    """The voice of each stretch, unit length and shape (384,); none if they are too short."""
     voice = voice_samples(utterance)
     bounds = [(round(start * len(voice)), round(end * len(voice))) for start, end in STRETCHES]
     if any(end - start < SHORTEST_S * SAMPLE_RATE for start, end in bounds):

@@ -141,7 +141,7 @@ class SpeakerEmbedder(_Embedder):
             ) from error
 
     def embed(self, samples: FloatArray) -> FloatArray:
-        """The embedding, unit length and shape (192,), of mono audio at 16 kHz, shape (n,).
+        """The embedding, unit length and shape (384,), of mono audio at 16 kHz, shape (n,).
 
         Raises:
             InputError: shorter than 0.1 s.

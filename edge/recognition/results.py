@@ -36,18 +36,18 @@ class Analysis:
     """An utterance as the models see it; made once, matched against any number of profiles.
 
     Attributes:
-        speaker_embedding: unit length, shape (192,).
+        speaker_embedding: unit length, shape (384,).
         phrase_embedding: one row per hop, shape (t, 96); None where no phrase was asked for.
         quality: of the recording.
         timings_ms: milliseconds by stage (`speaker`, `phrase`).
         phrase_variants: the phrase embedding in each of `augmentation.AUGMENTATIONS`; empty unless
             it is to be enrolled.
         enrolled_voice: the voice as it is and in each of `augmentation.AUGMENTATIONS` together,
-            unit length, shape (192,); None unless it is to be enrolled.
+            unit length, shape (384,); None unless it is to be enrolled.
         voice_variants: as in `EnrollmentSample`; empty unless it is to be enrolled.
         stretches: as in `EnrollmentSample` if it is to be enrolled, otherwise as said alone; empty
             until they were asked for, or if it is too short.
-        without_echo: the voice after the echo was taken off, unit length, shape (192,); None until
+        without_echo: the voice after the echo was taken off, unit length, shape (384,); None until
             the voice is looked at again.
         stretches_without_echo: the same of each stretch; empty where there are none.
     """

@@ -164,7 +164,11 @@ def test_nothing_is_learned_from_who_is_barely_let_in(
 def _barely_like(profile: Profile, engine: Engine, config: Config) -> Profile:
     """Somebody like Ada, only so much that Ada is still let in."""
     for share in np.arange(0.5, 3.0, 0.05):
-        voice = np.random.default_rng(1).standard_normal(192).astype(np.float32)
+        voice = (
+            np.random.default_rng(1)
+            .standard_normal(engine.models.speaker.dimensions)
+            .astype(np.float32)
+        )
         voice /= np.linalg.norm(voice)
         samples = []
         for sample in profile.samples:

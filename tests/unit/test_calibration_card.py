@@ -246,7 +246,7 @@ def test_a_damaged_stretch_allowance(engine: Engine, damaged: object) -> None:
 
 
 def test_a_center(engine: Engine) -> None:
-    center = [0.1, -0.2, *[0.0] * 190]
+    center = [0.1, -0.2, *[0.0] * 382]
     assert scorer_of(engine, center).center.tolist() == pytest.approx(center)
 
 
@@ -256,14 +256,14 @@ def test_a_center(engine: Engine) -> None:
         pytest.param(None, id="none"),
         pytest.param({}, id="an object"),
         pytest.param([], id="nothing"),
-        pytest.param([0.0] * 191, id="another model's"),
-        pytest.param([0.0] * 193, id="too long"),
-        pytest.param([[0.0] * 192], id="two dimensions"),
-        pytest.param([math.nan, *[0.0] * 191], id="nan"),
-        pytest.param([math.inf, *[0.0] * 191], id="infinite"),
-        pytest.param(["0.1", *[0.0] * 191], id="text"),
-        pytest.param([True, *[0.0] * 191], id="a truth value"),
-        pytest.param([1.0, *[0.0] * 191], id="as long as a voice"),
+        pytest.param([0.0] * 383, id="another model's"),
+        pytest.param([0.0] * 385, id="too long"),
+        pytest.param([[0.0] * 384], id="two dimensions"),
+        pytest.param([math.nan, *[0.0] * 383], id="nan"),
+        pytest.param([math.inf, *[0.0] * 383], id="infinite"),
+        pytest.param(["0.1", *[0.0] * 383], id="text"),
+        pytest.param([True, *[0.0] * 383], id="a truth value"),
+        pytest.param([1.0, *[0.0] * 383], id="as long as a voice"),
     ],
 )
 def test_a_damaged_center(engine: Engine, center: object) -> None:

@@ -140,7 +140,7 @@ def cosine(a: FloatArray, b: FloatArray) -> FloatArray:
 def test_a_long_voice_is_heard_in_windows_that_overlap(
     models: Models, frames: int, starts: list[int]
 ) -> None:
-    answers = iter(np.diag(np.arange(1.0, 193.0)))
+    answers = iter(np.diag(np.arange(1.0, 385.0)))
     model = Recorded(models, "speaker", lambda _: next(answers)[np.newaxis].astype(np.float32))
     sound = noise((frames - 1) * 160 + 400)
     embedding = SpeakerEmbedder(model).embed(sound)
@@ -149,7 +149,7 @@ def test_a_long_voice_is_heard_in_windows_that_overlap(
     for window, start in zip(model.given, starts, strict=True):
         np.testing.assert_array_equal(window, features[np.newaxis, start : start + 300])
     # Each window counts the same, however long its vector, and the whole has unit length.
-    expected = np.zeros(192)
+    expected = np.zeros(384)
     expected[: len(starts)] = 1 / np.sqrt(len(starts))
     assert embedding == pytest.approx(expected, abs=1e-6)
     assert embedding.dtype == np.float32
@@ -157,7 +157,7 @@ def test_a_long_voice_is_heard_in_windows_that_overlap(
 
 @pytest.mark.parametrize("samples", [1_600, 25_000])
 def test_a_short_voice_is_heard_as_it_is(models: Models, samples: int) -> None:
-    model = Recorded(models, "speaker", lambda _: np.zeros((1, 192), np.float32))
+    model = Recorded(models, "speaker", lambda _: np.zeros((1, 384), np.float32))
     sound = noise(samples)
     assert not SpeakerEmbedder(model).embed(sound).any()
     (window,) = model.given
@@ -165,7 +165,7 @@ def test_a_short_voice_is_heard_as_it_is(models: Models, samples: int) -> None:
 
 
 def test_a_voice_in_the_longest_window_is_embedded_first(models: Models) -> None:
-    model = Recorded(models, "speaker", lambda _: np.zeros((1, 192), np.float32))
+    model = Recorded(models, "speaker", lambda _: np.zeros((1, 384), np.float32))
     speaker = SpeakerEmbedder(model)
     speaker.make_room()
     speaker.embed(noise(16_000 * 5))
@@ -183,7 +183,7 @@ def test_a_model_for_other_features_cannot_be_opened(models: Models) -> None:
 @pytest.mark.runtime
 def test_speaker_embedding_has_unit_length(models: Models) -> None:
     embedding = models.speaker.embed(babble(3.1))
-    assert embedding.shape == (models.speaker.dimensions,) == (192,)
+    assert embedding.shape == (models.speaker.dimensions,) == (384,)
     assert embedding.dtype == np.float32
     assert np.linalg.norm(embedding) == pytest.approx(1.0, abs=1e-5)
 

@@ -646,10 +646,10 @@ def test_results_in_json() -> None:
 @pytest.mark.parametrize(
     ("name", "reason", "similarity", "nearest", "furthest"),
     [
-        ("ada_right_phrase", ReasonCode.RECOGNIZED, 0.951, 0.0, 0.2),
+        ("ada_right_phrase", ReasonCode.RECOGNIZED, 0.912, 0.0, 0.2),
         ("ada_wrong_phrase", ReasonCode.WRONG_PHRASE, 0.851, 0.5, 1.3),
-        ("stranger_adas_phrase", ReasonCode.UNKNOWN_SPEAKER, 0.438, 0.0, 0.5),
-        ("stranger_other_phrase", ReasonCode.NO_MATCH, 0.362, 0.5, 1.3),
+        ("stranger_adas_phrase", ReasonCode.UNKNOWN_SPEAKER, 0.452, 0.0, 0.5),
+        ("stranger_other_phrase", ReasonCode.NO_MATCH, 0.350, 0.5, 1.3),
     ],
 )
 def test_scores_of_the_demo(

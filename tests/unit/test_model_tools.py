@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ from edge.errors import ModelError
 from edge.evaluation.corpus import CorpusFile
 from edge.inference import read_card
 from edge.recognition.scoring import require_calibrated
+from edge.resources import demo_directory, models_directory
+from tools import measure_quantization
 from tools.build_models import BuildError, expect
 from tools.measure_quantization import compare
 from tools.models import cards
@@ -48,17 +52,14 @@ def test_thresholds_stay_only_with_the_very_same_file(tmp_path: Path) -> None:
     assert cards.card("phrase_embedding", model, {}, {})["calibration"] == {}
 
 
-@pytest.mark.parametrize(("joined", "sources", "dimensions"), [(False, 1, 192), (True, 2, 384)])
-def test_the_card_of_one_network_and_of_two(
-    tmp_path: Path, joined: bool, sources: int, dimensions: int
-) -> None:
+def test_the_card_names_both_networks(tmp_path: Path) -> None:
     model = tmp_path / "speaker_embedding.tflite"
     model.write_bytes(b"a model")
     path = tmp_path / "card.json"
-    cards.write(path, cards.card("speaker_embedding", model, {}, {}, joined=joined))
+    cards.write(path, cards.card("speaker_embedding", model, {}, {}))
     card = read_card(path)
-    assert len(card.sources) == sources
-    assert card.output.shape == (1, dimensions)
+    assert len(card.sources) == 2
+    assert card.output.shape == (1, 384)
     pinned = {digest for package in PACKAGES for _, digest in package.files}
     assert {source.sha256 for source in card.sources} <= pinned
 
@@ -76,3 +77,20 @@ def test_comparison_of_models() -> None:
     assert figures["cosine_int8_float_min"] == 0.0
     with pytest.raises(ValueError, match="same and of different"):
         compare(items[:1], exact[:1], exact[:1])
+
+
+def test_a_model_compared_with_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the command line to the file that goes into the card."""
+    for name in ("ada_enroll_1", "ada_enroll_2", "robin_enroll_1", "robin_enroll_2"):
+        folder = tmp_path / "speech" / name.split("_")[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(demo_directory() / f"{name}.flac", folder)
+    figures = tmp_path / "figures.json"
+    same = models_directory() / "speaker_embedding.tflite"
+    given = [tmp_path / "speech", "--float", same, "--json", figures]
+    assert measure_quantization.main([str(each) for each in given]) == 0
+    (part,) = json.loads(figures.read_text(encoding="utf-8"))["parts"].values()
+    assert part["recordings"] == 4
+    assert part["eer_points_worse"] == 0.0
+    assert part["cosine_int8_float_min"] == pytest.approx(1.0, abs=1e-5)
+    assert "equal error rate, int8, %" in capsys.readouterr().out

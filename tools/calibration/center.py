@@ -1,9 +1,9 @@
 """What voices have in common: the mean voices of two corpora, added up.
 
 The people of `words` were recorded with one microphone in one room, and speak one language. What
-they have in common brings strangers nearer, and nearly all of it is taken off. Little is taken off
-of what the corpus of the operating curve has in common: its own strangers would come less near for
-it than those of any other corpus, and too little would be asked of them.
+they have in common brings strangers nearer, and all of it is taken off. Less is taken off of what
+the corpus of the operating curve has in common: its own strangers would come less near for it than
+those of any other corpus, and too little would be asked of them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from edge.types import FloatArray, ProfileKind
 from tools.acoustics.words import KEPT_SPEAKERS, recorded
 from tools.calibration.voices import Voices
 
-SENTENCES = 0.35
+SENTENCES = 0.7
 """How much of what the corpus of the operating curve has in common is taken off."""
-WORDS = 0.85
+WORDS = 1.0
 """How much of what the people of `words` have in common."""
 _IN_A_ROW = 4
 

@@ -50,7 +50,13 @@ TEXTS: dict[str, dict[str, Any]] = {
                 "CAM++ (arXiv 2303.00332), trained on 200,000 Chinese and English speakers by "
                 "3D-Speaker, Alibaba (github.com/modelscope/3D-Speaker, model "
                 "iic/speech_campplus_sv_zh_en_16k-common_advanced)",
-            )
+            ),
+            _source(
+                ECAPA_CHECKPOINT,
+                "ECAPA-TDNN (arXiv 2005.07143), trained on the 7,205 speakers of VoxCeleb by "
+                "SpeechBrain (huggingface.co/speechbrain/spkrec-ecapa-voxceleb); its wide layers "
+                "reduced to their main directions, found on speechocean762",
+            ),
         ],
         "input": {
             "name": "features",
@@ -61,9 +67,10 @@ TEXTS: dict[str, dict[str, Any]] = {
         },
         "output": {
             "name": "embedding",
-            "shape": [1, 192],
+            "shape": [1, 384],
             "dtype": "float32",
-            "meaning": "window, dimension; without unit, to be scaled to unit length",
+            "meaning": "window, dimension: 192 of the first network and 192 of the second, of unit "
+            "length together",
         },
         "quantization": QUANTIZATION + "; one scale for a fully connected layer, its outputs "
         "evened out beforehand, and one for each output of a convolution",
@@ -100,35 +107,8 @@ TEXTS: dict[str, dict[str, Any]] = {
 }
 
 
-JOINED: dict[str, Any] = {
-    **TEXTS["speaker_embedding"],
-    "sources": [
-        *TEXTS["speaker_embedding"]["sources"],
-        _source(
-            ECAPA_CHECKPOINT,
-            "ECAPA-TDNN (arXiv 2005.07143), trained on the 7,205 speakers of VoxCeleb by "
-            "SpeechBrain (huggingface.co/speechbrain/spkrec-ecapa-voxceleb); its wide layers "
-            "reduced to their main directions, found on speechocean762",
-        ),
-    ],
-    "output": {
-        "name": "embedding",
-        "shape": [1, 384],
-        "dtype": "float32",
-        "meaning": "window, dimension: 192 of the first network and 192 of the second, of unit "
-        "length together",
-    },
-}
-"""What the card of the joined speaker model says."""
-
-
 def card(
-    name: str,
-    model: Path,
-    former: dict[str, Any],
-    measured: dict[str, Any],
-    *,
-    joined: bool = False,
+    name: str, model: Path, former: dict[str, Any], measured: dict[str, Any]
 ) -> dict[str, Any]:
     """The card of a newly built model.
 
@@ -138,7 +118,6 @@ def card(
         former: the present card, or an empty one; its operating points and figures stay if it
             describes the same file.
         measured: new figures; empty to keep the former ones.
-        joined: whether it is the speaker model of two networks.
 
     Returns:
         The card's document.
@@ -146,7 +125,7 @@ def card(
     content = model.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     same = former.get("sha256") == digest
-    text = JOINED if joined else TEXTS[name]
+    text = TEXTS[name]
     return {
         "name": text["name"],
         "task": text["task"],

@@ -1,10 +1,9 @@
 """Converts the published speaker weights; runs in the environment of `build_models`.
 
-    python -m tools.models.convert UNPACKED OUTPUT [SPEECH]
+    python -m tools.models.convert UNPACKED OUTPUT SPEECH
 
 UNPACKED holds the unpacked source packages. OUTPUT gets the model file, and the same in float that
-`measure_quantization` compares with. With SPEECH, `SPEAKER/*.ogg` on which the second network is
-reduced, it is both networks joined.
+`measure_quantization` compares with. The second network is reduced on SPEECH, `SPEAKER/*.ogg`.
 """
 
 from __future__ import annotations
@@ -140,7 +139,7 @@ def joined(first: CampPlus, checkpoint: Path, speech: Path) -> Joined:
     return network
 
 
-def convert(unpacked: Path, output: Path, speech: Path | None = None) -> None:
+def convert(unpacked: Path, output: Path, speech: Path) -> None:
     """Build the model file."""
     first, state = load_network(unpacked / CHECKPOINT)
     difference = difference_from_reference(first, state, unpacked / REFERENCE)
@@ -149,7 +148,7 @@ def convert(unpacked: Path, output: Path, speech: Path | None = None) -> None:
         raise SystemExit(
             f"the difference is above {_TOLERANCE}: the network is not the published one"
         )
-    network = joined(first, unpacked / ECAPA_CHECKPOINT, speech) if speech else first
+    network = joined(first, unpacked / ECAPA_CHECKPOINT, speech)
     output.mkdir(parents=True, exist_ok=True)
     float_speaker = output / FLOAT_SPEAKER
     float_speaker.write_bytes(join(*(converted(network, SHORTEST + more) for more in (0, 4))))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tools.models.campplus import CampPlus
 from tools.models.ecapa import Ecapa
 
-SECOND_COUNTS = 0.3
+SECOND_COUNTS = 0.4
 """How much the second one's similarity counts."""
 
 
