@@ -2,5 +2,5 @@
 
 CARDS = {
     "phrase_embedding.json": "5f0c0912779ce5eb732cc0589b8510691a96f750bbb58144a1b117df2c632ca0",
-    "speaker_embedding.json": "e9277a22c6268a1f7bec0ebf604f5e98f4ec726c3d23422177a654d7ed6a8ecc",
+    "speaker_embedding.json": "323fc5bdd0729353aaaab20d826c7b055c231ceca4333e8b29f2548ed6c4b958",
 }

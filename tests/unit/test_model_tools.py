@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from edge.errors import ModelError
 from edge.evaluation.corpus import CorpusFile
@@ -62,6 +63,20 @@ def test_the_card_names_both_networks(tmp_path: Path) -> None:
     assert card.output.shape == (1, 384)
     pinned = {digest for package in PACKAGES for _, digest in package.files}
     assert {source.sha256 for source in card.sources} <= pinned
+
+
+@pytest.mark.parametrize("name", ["speaker_embedding", "phrase_embedding"])
+def test_nothing_joins_more_tensors_than_the_fast_kernels_take(name: str) -> None:
+    """One that does splits the graph, and the runtime keeps what crosses from part to part."""
+    content = (models_directory() / f"{name}.tflite").read_bytes()
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    joints = [
+        operator
+        for operator in model.subgraphs[0].operators
+        if model.operatorCodes[operator.opcodeIndex].builtinCode
+        == schema.BuiltinOperator.CONCATENATION
+    ]
+    assert max((len(joint.inputs) for joint in joints), default=0) <= 5
 
 
 def test_comparison_of_models() -> None:
